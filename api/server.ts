@@ -73,7 +73,7 @@ export async function startApi({
   shareFairly(pool, { left: 2 });
   const streamPool = poolBeside(pool, 'streams', 3);
   const exportPool = poolBeside(pool, 'exports', longLimits.export.all, databaseLimits.longStatementMs);
-  const watchers = new RunWatchers(streamPool);
+  const watchers = new RunWatchers(streamPool, dependencies.runLooks);
   const callers = new Callers(pool);
   const untaken = new UntakenAnswers(dependencies.socketLimits);
   const shared = { pool, log, authority, callers, untaken, tenants: new Tenants(pool), policies: new Policies(pool) };

@@ -49,6 +49,7 @@ export function listenTo(
   const listen = async (): Promise<void> => {
     const connection = new BoundedClient({
       ...boundedConfig({ statementMs: answerMs }),
+      application_name: `spendlock-listener ${channel}`,
       connectionString: pool.options.connectionString,
     });
     client = connection;

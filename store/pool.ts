@@ -97,6 +97,14 @@ const pausedState = '25P03';
 /** Row security shows limits of labels, and those that are only watched, to those who know what they are: a version before would bind the tenant by them. */
 export const knows = { 'spendlock.label_quotas': 'on', 'spendlock.shadow_quotas': 'on' };
 
+/** What is done once the transaction that a connection is in has committed. */
+const afterwards = new WeakMap<PoolClient, ((pool: Pool) => void)[]>();
+
+/** Has something done once the transaction has committed, and not at all where it does not, or where nobody heard that it did. */
+export function onCommit(client: PoolClient, work: (pool: Pool) => void): void {
+  afterwards.set(client, [...(afterwards.get(client) ?? []), work]);
+}
+
 type Work<T> = (client: PoolClient, commitWith: CommitWith) => Promise<T>;
 
 /** Runs `work` in one transaction: committed when it returns, rolled back when it throws. */
@@ -136,6 +144,7 @@ async function tryTransaction<T>(pool: Pool, work: Work<T>, options: Transaction
     if (begin.status === 'rejected') throw begin.reason;
     if (done.status === 'rejected') throw done.reason;
     await (committed ?? client.query('COMMIT'));
+    for (const then of afterwards.get(client) ?? []) then(pool);
     return done.value;
   } catch (thrown) {
     const error = sqlState(ended) === pausedState ? ended : thrown;
@@ -146,6 +155,7 @@ async function tryTransaction<T>(pool: Pool, work: Work<T>, options: Transaction
     throw error;
   } finally {
     clearTimeout(timer);
+    afterwards.delete(client);
     client.off('error', noteEnd);
     if (statementMs !== undefined) giveStatements(client, usualMs);
     client.release(broken);

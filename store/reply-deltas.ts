@@ -1,10 +1,9 @@
 /**
  * A reply while it is written, for those who watch it: pieces of its text on their way to the processes that stream them. They
- * are no record. A watcher is told of new ones by NOTIFY, and also looks by itself.
+ * are no record. A watcher is told of new ones by NOTIFY.
  */
 import { asTenant, type Pool, type PoolClient } from './pool';
-
-export const deltaChannel = 'spendlock_replies';
+import { watchChannel } from './run-tells';
 
 export interface ReplyDelta {
   operationId: string;
@@ -33,16 +32,11 @@ export async function writeDeltas(
           deltas.map(({ operationId }) => operationId),
           deltas.map(({ position }) => position),
           deltas.map(({ text }) => text),
-          deltaChannel,
+          watchChannel,
         ],
       ),
     ),
   );
-}
-
-/** Tells who watches a run that something of it is new. */
-export async function notifyWatchers(pool: Pool, runId: string): Promise<void> {
-  await pool.query('SELECT pg_notify($1, $2)', [deltaChannel, runId]);
 }
 
 /** Forgets a reply's pieces, inside the transaction that stores it whole. */

@@ -3,7 +3,7 @@ import type { BindingQuota, Resource } from '../core/budget/commands';
 import { labelsFrom, type Labels } from '../core/labels';
 import { databaseLimits } from './connections';
 import { readPage } from './pages';
-import { asTenant, asTenantTaking, type Pool, type PoolClient } from './pool';
+import { asTenant, asTenantTaking, onCommit, type Pool, type PoolClient } from './pool';
 import {
   awaitedSql,
   beginningSql,
@@ -14,6 +14,7 @@ import {
   type RunStatus,
   type RunWaiting,
 } from './run-states';
+import { tellWatchers } from './run-tells';
 
 export type { RunStatus, RunWaiting } from './run-states';
 
@@ -236,8 +237,9 @@ export async function lockRun(client: PoolClient, runId: string): Promise<RunSta
   return rows[0]?.status;
 }
 
-/** Appends an event, inside the caller's transaction. */
+/** Appends an event, inside the caller's transaction; who watches the run is told once that has committed. */
 export async function appendRunEvent(client: PoolClient, runId: string, event: NewRunEvent): Promise<void> {
+  onCommit(client, (pool) => tellWatchers(pool, runId));
   await client.query('SELECT copilot_internal.append_run_event($1, $2, $3, $4)', [
     runId,
     event.key,

@@ -91,7 +91,7 @@ export function activitiesOf({
       }),
       // Its paid calls too: workers of the version before still ask for them here.
       ...llm,
-      ...createRunActivities({ pool, coalescer, feed, log }),
+      ...createRunActivities({ pool, coalescer, log }),
       ...extra,
     },
     budget: {

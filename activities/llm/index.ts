@@ -183,7 +183,7 @@ async function callModel(dependencies: LlmDependencies, request: CallModel): Pro
       return misfits ? { misfit: request.mayRepair ? 'told' : 'again' } : {};
     },
     keep: async (client, made) => void (kept = await keep(client, { request, reply: made, misfits })),
-  }).finally(() => feed.ended({ tenantId, runId, operationId }));
+  }).finally(() => feed.ended(operationId));
   return kept.kept ? reply : replyInstead(dependencies, request, reply);
 }
 

@@ -6,7 +6,7 @@
 import type { Logger } from '../../telemetry/log';
 import type { Pool } from '../../store/pool';
 import { storableText } from '../../core/storable';
-import { notifyWatchers, writeDeltas, type ReplyDelta } from '../../store/reply-deltas';
+import { writeDeltas, type ReplyDelta } from '../../store/reply-deltas';
 
 /** How long pieces are gathered after the first one of a while was written at once. */
 const gatherMs = 30;
@@ -55,30 +55,21 @@ export class ReplyFeed {
   }
 
   /** The reply is whole, or will never be. */
-  ended({ operationId, runId }: Reply): void {
+  ended(operationId: string): void {
     this.replies.delete(operationId);
-    this.tell(runId);
-  }
-
-  /** Something of a run is new. */
-  tell(runId: string): void {
-    notifyWatchers(this.dependencies.pool, runId).catch((error: unknown) => this.note(error));
   }
 
   private async write(watched: Watched): Promise<void> {
+    const { pool, log } = this.dependencies;
     const { tenantId, runId, operationId } = watched;
     watched.busy = true;
     while (watched.pending.length > 0 && this.replies.has(operationId)) {
       const deltas = watched.pending.splice(0);
-      await writeDeltas(this.dependencies.pool, { tenantId, runId, deltas }).catch((error: unknown) =>
-        this.note(error),
-      );
+      await writeDeltas(pool, { tenantId, runId, deltas }).catch((error: unknown) => {
+        log.debug({ error }, 'watchers of a reply could not be told');
+      });
       await new Promise((resolve) => setTimeout(resolve, gatherMs));
     }
     watched.busy = false;
-  }
-
-  private note(error: unknown): void {
-    this.dependencies.log.debug({ error }, 'watchers of a reply could not be told');
   }
 }

@@ -16,7 +16,6 @@ import { endRun } from '../../store/run-end';
 import { findRun } from '../../store/runs';
 import { readTranscript, replySequence } from '../../store/transcripts';
 import { beginTurn, endTurn } from '../../store/turns';
-import type { ReplyFeed } from '../llm/reply-feed';
 import { attachmentLine } from '../llm/instructions';
 import type { Block } from '../llm/model-provider';
 import type { CostSoFar, RunActivities, RunFailureText } from '../../contracts/runs';
@@ -27,18 +26,17 @@ import { failure } from '../failures';
 export interface RunDependencies {
   pool: Pool;
   coalescer: Coalescer;
-  feed: ReplyFeed;
   log: Logger;
 }
 
 /** What else a workflow is told waits while it asks within its task: it does not do so for somebody's lock. */
 const quickLockMs = 100;
 
-export function createRunActivities({ pool, coalescer, feed, log }: RunDependencies): RunActivities {
+export function createRunActivities({ pool, coalescer, log }: RunDependencies): RunActivities {
   return {
-    beginTurn: (message) => takeTurn({ pool, feed, log }, message),
+    beginTurn: (message) => takeTurn({ pool, log }, message),
     beginTurnQuickly: async (message) => ({
-      begun: await takeTurn({ pool, feed, log }, message, quickLockMs),
+      begun: await takeTurn({ pool, log }, message, quickLockMs),
     }),
 
     async endRun({ tenantId, runId, status, failure, stoppedBy }) {
@@ -51,7 +49,6 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
       );
       await releaseUnclaimed({ pool, coalescer }, { tenantId, runId });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a run ended');
-      feed.tell(runId);
       return costSoFar(pool, { tenantId, runId });
     },
 
@@ -59,7 +56,6 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
       const failure = await withMisfits(pool, { tenantId, runId }, turn.failure);
       await endTurn(pool, { tenantId, runId }, { ...turn, failure });
       log.info({ tenantId, runId, turnId: turn.turnId, status: turn.status, code: turn.failure?.code }, 'a turn ended');
-      feed.tell(runId);
       return costSoFar(pool, { tenantId, runId, turnId: turn.turnId });
     },
 
@@ -70,7 +66,6 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
       await endRun(pool, { tenantId, runId }, { status, failure, unanswered });
       await releaseUnclaimed({ pool, coalescer }, { tenantId, runId });
       log.info({ tenantId, runId, status, code: failure?.code }, 'a conversation ended');
-      feed.tell(runId);
       return costSoFar(pool, { tenantId, runId });
     },
 
@@ -90,7 +85,6 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
         return [{ approvalId, toolUseId, tool: use.name, kind, input: use.input }];
       });
       await openApprovals(pool, key, approvals);
-      feed.tell(runId);
     },
 
     async refusedCalls({ tenantId, runId, step }) {
@@ -120,7 +114,7 @@ export function createRunActivities({ pool, coalescer, feed, log }: RunDependenc
 }
 
 async function takeTurn(
-  { pool, feed, log }: Pick<RunDependencies, 'pool' | 'feed' | 'log'>,
+  { pool, log }: Pick<RunDependencies, 'pool' | 'log'>,
   { openingStep, ...key }: Parameters<RunActivities['beginTurn']>[0],
   lockMs?: number,
 ): ReturnType<RunActivities['beginTurn']> {
@@ -132,10 +126,7 @@ async function takeTurn(
     throw failure('conversation_ended', `The conversation ${key.runId} has ended on record: no turn was begun.`);
   const attachment = attachmentLine(run.fileName);
   const turn = await beginTurn(pool, key, { openingStep, attachment, lockMs });
-  if (turn) {
-    log.info({ tenantId: key.tenantId, runId: key.runId, turnId: turn.turnId }, 'a turn began');
-    feed.tell(key.runId);
-  }
+  if (turn) log.info({ tenantId: key.tenantId, runId: key.runId, turnId: turn.turnId }, 'a turn began');
   return turn ?? null;
 }
 

@@ -13,7 +13,7 @@ import type { ApiContext } from './request';
 import type { LiveViews } from './live-views';
 import type { LongAnswers, LongKind, LongLimits } from './long-answers';
 import type { SocketLimits, UntakenAnswers } from './sockets';
-import type { RunWatchers } from '../runs/run-watchers';
+import type { RunLooks, RunWatchers } from '../runs/run-watchers';
 import { ApiError } from './errors';
 
 /** Temporal's UI, and what shows traces. */
@@ -46,6 +46,8 @@ export interface ProcessDependencies {
   longLimits?: Record<LongKind, LongLimits> | undefined;
   /** What a connection may have under way, and answers that nobody has read; set apart in tests. */
   socketLimits?: SocketLimits | undefined;
+  /** How often event streams of runs look by themselves; set apart in tests. */
+  runLooks?: RunLooks | undefined;
   /** Ends open event streams. */
   closing: AbortSignal;
 }

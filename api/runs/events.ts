@@ -13,8 +13,7 @@ import type { LongOrder } from '../http/long-answers';
 import { streamHeaders } from '../http/openapi';
 import type { RunWatch } from './run-watchers';
 
-/** How often a stream looks without being told that something is new, and how often a silent one says that it lives. */
-const lookMs = 5_000;
+/** How often a stream of which nothing is new says that it lives. */
 const aliveMs = 15_000;
 
 export interface StreamOrder {
@@ -107,12 +106,12 @@ class Follower {
         return;
       }
       for (const delta of deltas) this.piece(delta);
-      if (this.written === '' && Date.now() - saidAtMs > aliveMs) this.written = ': alive\n\n';
+      if (this.written === '' && Date.now() - saidAtMs >= aliveMs) this.written = ': alive\n\n';
       if (this.written !== '') {
         saidAtMs = Date.now();
         yield this.taken();
       }
-      if (!hasMore) await watch.next(lookMs, signal);
+      if (!hasMore) await watch.next(Math.max(0, saidAtMs + aliveMs - Date.now()), signal);
     }
   }
 

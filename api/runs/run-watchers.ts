@@ -1,14 +1,18 @@
 /**
- * Who watches runs in this process, and waking them when something of their run is new: one LISTEN for all tells of pieces of
- * replies, and one look for all the watched runs of a tenant tells of events.
+ * Who watches runs in this process, and waking them when something of their run is new: one LISTEN for all tells of events and of pieces
+ * of replies. What it was not told of, one look for all the watched runs of a tenant finds.
  */
 import { listenTo, type Listener } from '../../store/listener';
 import type { Pool } from '../../store/pool';
-import { deltaChannel } from '../../store/reply-deltas';
+import { watchChannel } from '../../store/run-tells';
 import { lastSequences } from '../../store/runs';
 
-/** How often Postgres is asked for events, of which nobody tells. */
-const lookMs = 500;
+/** How often it is looked by itself, in milliseconds: while it is told what is new, and while its listener is not connected. */
+export interface RunLooks {
+  toldMs: number;
+  untoldMs: number;
+}
+const runLooks: RunLooks = { toldMs: 10_000, untoldMs: 500 };
 
 export interface WatchedRun {
   tenantId: string;
@@ -28,11 +32,19 @@ export class RunWatchers {
   private timer: NodeJS.Timeout | undefined;
   private isClosed = false;
 
-  constructor(private readonly pool: Pool) {}
+  constructor(
+    private readonly pool: Pool,
+    private readonly looks: RunLooks = runLooks,
+  ) {}
 
   /** Begins to watch a run. */
   watch({ tenantId, runId }: WatchedRun): RunWatch {
-    this.listener ??= listenTo(this.pool, { channel: deltaChannel, onPayload: (payload) => this.wake(payload) });
+    this.listener ??= listenTo(this.pool, {
+      channel: watchChannel,
+      onPayload: (payload) => this.wake(payload),
+      // What was told meanwhile is lost.
+      onChange: () => this.wakeAll(),
+    });
     const watched = this.watched.get(runId) ?? { tenantId, wakers: new Set(), sequence: 0 };
     const watch = new RunWatch(() => {
       watched.wakers.delete(watch.wake);
@@ -54,25 +66,40 @@ export class RunWatchers {
     for (const wake of this.watched.get(runId)?.wakers ?? []) wake();
   }
 
-  private plan(): void {
-    if (this.timer || this.looking || this.isClosed || this.watched.size === 0) return;
-    this.timer = setTimeout(() => {
-      this.timer = undefined;
-      this.looking = this.look().finally(() => {
-        this.looking = undefined;
-        this.plan();
-      });
-    }, lookMs);
+  /** From here on it is looked more often, or less. */
+  private wakeAll(): void {
+    for (const runId of this.watched.keys()) this.wake(runId);
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.plan();
   }
 
-  /** Wakes those whose run has a new event; while nobody tells of pieces of replies, and when the look fails, all. */
+  private get isTold(): boolean {
+    return this.listener?.isListening() === true;
+  }
+
+  private plan(): void {
+    if (this.timer || this.looking || this.isClosed || this.watched.size === 0) return;
+    const { toldMs, untoldMs } = this.looks;
+    this.timer = setTimeout(
+      () => {
+        this.timer = undefined;
+        this.looking = this.look().finally(() => {
+          this.looking = undefined;
+          this.plan();
+        });
+      },
+      this.isTold ? toldMs : untoldMs,
+    );
+  }
+
+  /** Wakes those whose run has a new event; while nobody would tell of it, and when the look fails, all. */
   private async look(): Promise<void> {
     const byTenant = new Map<string, string[]>();
     for (const [runId, { tenantId }] of this.watched)
       byTenant.set(tenantId, [...(byTenant.get(tenantId) ?? []), runId]);
-    const isTold = this.listener?.isListening() === true;
     for (const [tenantId, runIds] of byTenant) {
-      const sequences = isTold
+      const sequences = this.isTold
         ? await lastSequences(this.pool, { tenantId, runIds }).catch(() => undefined)
         : undefined;
       for (const runId of runIds) {

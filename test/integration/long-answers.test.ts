@@ -254,7 +254,8 @@ describe('long answers', () => {
     expect(await ask()).toBe(200);
     // A trigger that tells nothing is as good as a connection that hears nothing.
     const { rows } = await stack.admin.query<{ pid: number }>(
-      `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query = 'LISTEN "spendlock_keys"'`,
+      `SELECT pid FROM pg_stat_activity
+       WHERE datname = current_database() AND application_name = 'spendlock-listener spendlock_keys'`,
     );
     const ended = stack.admin.query('SELECT pg_terminate_backend(pid) FROM unnest($1::integer[]) AS t (pid)', [
       rows.map(({ pid }) => pid),

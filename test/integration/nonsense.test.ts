@@ -4,7 +4,6 @@ import { type temporal } from '@temporalio/proto';
 import { createRunActivities } from '../../activities/runs';
 import { Coalescer } from '../../authority/client/coalescer';
 import { TemporalSignals } from '../../authority/client/signals';
-import { ReplyFeed } from '../../activities/llm/reply-feed';
 import type { TestApi } from '../support/api';
 import { TestConversation } from '../support/conversations';
 import { withInstallation } from '../support/installation';
@@ -93,7 +92,6 @@ describe('nonsense that a person sends by hand', () => {
         signals: new TemporalSignals({ client: stack.temporal, taskQueue: taskQueues(stack.prefix).budget }),
       }),
       log,
-      feed: new ReplyFeed({ pool: stack.pool, log }),
     });
     const decided = [
       ...anything,
