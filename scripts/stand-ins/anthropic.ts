@@ -23,6 +23,7 @@ export interface MessagesRequest {
   system?: unknown;
   tools?: unknown;
   tool_choice?: { type?: unknown };
+  output_config?: { format?: { schema?: unknown } | null } | null;
 }
 
 export type AnthropicStandIn = ModelStandIn<MessagesRequest>;
@@ -54,6 +55,7 @@ const format: WireFormat = {
       system,
       tools,
       tool_choice: choice,
+      output_config: config,
     } = body as MessagesRequest;
     const counts = path === '/v1/messages/count_tokens';
     if (!counts && path !== '/v1/messages') return { status: 404, message: 'Not found' };
@@ -74,7 +76,8 @@ const format: WireFormat = {
       stream,
       ...thinks,
       callsNoTools: choice?.type === 'none',
-      prompt: [textOf(system), unmarked(tools), unmarked(messages)],
+      // What it is to answer by is a part of the prompt.
+      prompt: [textOf(system), unmarked(tools), unmarked(messages), ...(config?.format ? [config.format.schema] : [])],
       cache,
     };
   },

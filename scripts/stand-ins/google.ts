@@ -25,7 +25,7 @@ export interface GenerateRequest {
   systemInstruction?: unknown;
   tools?: unknown;
   toolConfig?: { functionCallingConfig?: { mode?: unknown } };
-  generationConfig?: { maxOutputTokens?: number; candidateCount?: number };
+  generationConfig?: { maxOutputTokens?: number; candidateCount?: number; responseJsonSchema?: unknown };
   /** To be counted: a call as it would be made. */
   generateContentRequest?: GenerateRequest & { model?: string };
 }
@@ -85,7 +85,9 @@ const format: WireFormat = {
     const messages = contents.map(messageOf);
     const maxTokens = generationConfig?.maxOutputTokens ?? 8_192;
     const choices = generationConfig?.candidateCount ?? 1;
-    const prompt = [systemInstruction, tools, contents];
+    const { responseJsonSchema: form } = generationConfig ?? {};
+    // What it is to answer by is a part of the prompt; it is not counted where contents alone are.
+    const prompt = [systemInstruction, tools, contents, ...(form ? [form] : [])];
     const cache = cacheRuleOf(model, [systemInstruction, tools, ...contents]);
     const callsNoTools = toolConfig?.functionCallingConfig?.mode === 'NONE';
     const thinks = thinkingAtGoogle(model, { config: generationConfig, contents, tools });

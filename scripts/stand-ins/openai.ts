@@ -32,6 +32,7 @@ export interface ResponsesRequest {
   tools?: unknown;
   prompt_cache_key?: unknown;
   tool_choice?: unknown;
+  text?: { format?: { schema?: unknown } | null } | null;
   max_output_tokens?: number | null;
   stream?: boolean;
 }
@@ -64,6 +65,7 @@ const format: WireFormat = {
       tools,
       prompt_cache_key,
       tool_choice: choice,
+      text,
       max_output_tokens: limit,
       stream = false,
     } = body as ResponsesRequest;
@@ -83,7 +85,12 @@ const format: WireFormat = {
     const thinks = thinkingAtOpenAi(model, body as Record<string, unknown>);
     if ('status' in thinks) return thinks;
     const asked = { counts, model, messages, tools, maxTokens, stream, ...thinks, callsNoTools: choice === 'none' };
-    return { ...asked, prompt: [instructions, tools, input], cache };
+    // What it is to answer by is a part of the prompt.
+    return {
+      ...asked,
+      prompt: [instructions, tools, input, ...(text?.format?.schema ? [text.format.schema] : [])],
+      cache,
+    };
   },
   refuse(response, status, message, headers = {}) {
     const type = status === 401 ? 'invalid_request_error' : status === 429 ? 'requests' : 'invalid_request_error';
