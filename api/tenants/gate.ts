@@ -79,12 +79,10 @@ export async function gate({ pool, enforced }: ProcessDependencies, request: Gat
   });
 }
 
-/** Of a request that costs nothing, as of one whose cost is not known, some money has to be left. */
-const neededOf = ({ estimatedUsd }: Pick<GateRequest, 'estimatedUsd'>): Usd => estimatedUsd || 1n;
-
 /** Refuses as the authority would, by the limits of the run. */
-function refuseByRun({ run, ...request }: GateRequest): void {
-  const refusal = run && refusedByRun(run.limits, { runId: run.limitId, amounts: { amountUsd: neededOf(request) } });
+function refuseByRun({ run, estimatedUsd }: GateRequest): void {
+  const amounts = estimatedUsd ? { amountUsd: estimatedUsd } : undefined;
+  const refusal = run && refusedByRun(run.limits, { runId: run.limitId, amounts });
   if (refusal) throw rejected(refusal);
 }
 
@@ -112,7 +110,8 @@ async function denyWithoutMoney(
   const kept = keptFrom(line, { runId: run?.runId ?? conversationId });
   const leftUsd = waitsForHolds ? leftWithoutHolds : (one: Standing): Usd => headroomUsd(one) - keptUsd(one, kept);
   const full = tightest(binding, leftUsd);
-  const neededUsd = neededOf(request);
+  // Of a request that costs nothing, as of one whose cost is not known, some money has to be left.
+  const neededUsd = estimatedUsd || 1n;
   if (!full || leftUsd(full) >= neededUsd) return;
   const refused = { quota: full, amountUsd: estimatedUsd, what };
   const deny = (denial: QuotaDenial): never => {

@@ -5,7 +5,7 @@ import type { Enforced } from './commands';
  * Raised with each change of what is decided, since processes decide directly by default: two versions that decide otherwise must not do
  * so beside each other. A test holds it to the sources of the decision (test/unit/core/rules.test.ts).
  */
-export const rulesVersion = 42;
+export const rulesVersion = 43;
 
 /** The rules of a process, as they stand in a mandate. */
 export const rulesOf = (enforced: Enforced): string =>

@@ -102,13 +102,13 @@ export function limitsAsked(commands: readonly ReserveCommand[]): RunLimitRef[] 
 
 /**
  * Why a run's limits leave too little; undefined where they leave enough. One that is spent stands before one of which calls under way hold
- * what is missing: only the latter may pass.
+ * what is missing: only the latter may pass. Without amounts some money has to be left, however little.
  */
 export function refusedByRun(
   limits: readonly RunLimit[],
-  { runId, amounts: { amountUsd, minimumUsd } }: { runId: string; amounts: Amounts },
+  { runId, amounts }: { runId: string; amounts: Amounts | undefined },
 ): Extract<Refusal, { type: 'rejected' }> | undefined {
-  const leastUsd = minimumUsd ?? amountUsd;
+  const leastUsd = amounts?.minimumUsd ?? amounts?.amountUsd ?? 1n;
   const [now, later] = [tightestOfRun(limits), tightestOfRun(limits, unspentUsd)];
   if (!now || !later || now.leftUsd >= leastUsd) return undefined;
   const isHeld = later.leftUsd >= leastUsd;
@@ -117,14 +117,15 @@ export function refusedByRun(
     limit.runId === runId ? "the run's own limit" : `the limit of the run ${limit.runId}, to which it belongs,`;
   const left = nowLeftUsd(limit);
   const has = left > 0n ? `$${formatUsd(left)}` : 'Nothing';
-  const least = minimumUsd === undefined ? '' : ` (at least $${formatUsd(minimumUsd)})`;
+  const least = amounts?.minimumUsd === undefined ? '' : ` (at least $${formatUsd(amounts.minimumUsd)})`;
+  const asked = amounts ? `; $${formatUsd(amounts.amountUsd)}${least} was asked for` : '';
   const held = isHeld ? `, $${formatUsd(limit.reservedUsd)} of it is held by calls under way and may come back` : '';
   return {
     type: 'rejected',
     code: 'run_limit_exceeded',
     message:
       `${has} is left of ${whose} of $${formatUsd(limit.limitUsd ?? 0n)} ($${formatUsd(limit.spentUsd)} spent, ` +
-      `$${formatUsd(limit.reservedUsd)} reserved)${held}; $${formatUsd(amountUsd)}${least} was asked for. Nothing was reserved.`,
+      `$${formatUsd(limit.reservedUsd)} reserved)${held}${asked}. Nothing was reserved.`,
     ...(isHeld ? { retryAfterSeconds: heldSeconds, leftWithoutHoldsUsd: formatUsd(later.leftUsd) } : {}),
   };
 }

@@ -125,6 +125,7 @@ describe('the gate and the authority', () => {
     expect((await asks('0.5', parent)).status).toBe(200);
     const none = await post('/v1/quota-checks', { tenantId, runId: child });
     expect(none).toMatchObject({ status: 409, body: { error: 'run_limit_exceeded' } });
+    expect(none.body.message).toMatch(/^Nothing is left of .* held by .* may come back[.] Nothing was reserved[.]$/);
     expect(await asks('0.1', randomUUID())).toMatchObject({ status: 404, body: { error: 'not_found' } });
   });
 
