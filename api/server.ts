@@ -8,6 +8,7 @@ import { createApp } from './app';
 import { databaseLimits } from '../store/connections';
 import { shareFairly } from '../store/fair-share';
 import { createPool, type Pool } from '../store/pool';
+import { tellBy } from '../store/run-tells';
 import { Policies, Prices, Tenants } from './http/lookups';
 import { Callers } from './http/callers';
 
@@ -72,6 +73,7 @@ export async function startApi({
     });
   shareFairly(pool, { left: 2 });
   const streamPool = poolBeside(pool, 'streams', 3);
+  tellBy(pool, streamPool);
   const exportPool = poolBeside(pool, 'exports', longLimits.export.all, databaseLimits.longStatementMs);
   const watchers = new RunWatchers(streamPool, dependencies.runLooks);
   const callers = new Callers(pool);

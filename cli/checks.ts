@@ -47,7 +47,7 @@ export function addCheck(budget: Command): void {
     'budget check acme --model claude-haiku-4-5 --input-tokens 12000 --max-output-tokens 2000',
     'budget check acme --resource e2b --tier standard --seconds 300',
   ).action(async (tenantId: string, options: CheckOptions) => {
-    const { resource, user, run, label, amount: amountUsd, json = false } = options;
+    const { resource, user, run, label, amount, json = false } = options;
     const answer = await client().checkQuota({
       tenantId,
       resource,
@@ -55,7 +55,8 @@ export function addCheck(budget: Command): void {
         userId: user,
         runId: run,
         labels: label,
-        amountUsd,
+        // By its former name, which an API of the version before knows too.
+        estimatedUsd: amount,
         call: callOf(options),
         sandbox: sandboxOf(options),
       }),

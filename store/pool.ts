@@ -100,7 +100,7 @@ export const knows = { 'spendlock.label_quotas': 'on', 'spendlock.shadow_quotas'
 /** What is done once the transaction that a connection is in has committed. */
 const afterwards = new WeakMap<PoolClient, ((pool: Pool) => void)[]>();
 
-/** Has something done once the transaction has committed, and not at all where it does not, or where nobody heard that it did. */
+/** Has something done, which throws nothing, once the transaction has committed; not where it failed, nor where nobody heard that it committed. */
 export function onCommit(client: PoolClient, work: (pool: Pool) => void): void {
   afterwards.set(client, [...(afterwards.get(client) ?? []), work]);
 }

@@ -11,8 +11,16 @@ export const watchChannel = 'spendlock_replies';
 /** How far apart a process tells: however many events there are, they cost it so many statements. */
 const apartMs = 20;
 
-/** Runs that are still to be told of, by the pool that tells. */
+/** Runs that are still to be told of, by the pool that wrote what is new. */
 const telling = new WeakMap<Pool, Set<string>>();
+
+/** What tells for a pool. */
+const tellers = new WeakMap<Pool, Pool>();
+
+/** Has another pool tell for one, so that nobody is told late because its connections are all held. */
+export function tellBy(pool: Pool, teller: Pool): void {
+  tellers.set(pool, teller);
+}
 
 /** Tells it at once, or with the next where something was told just now. Nobody waits for it. */
 export function tellWatchers(pool: Pool, runId: string): void {
@@ -26,7 +34,7 @@ async function tellAll(pool: Pool, runs: Set<string>): Promise<void> {
   while (runs.size > 0) {
     const runIds = [...runs];
     runs.clear();
-    await pool
+    await (tellers.get(pool) ?? pool)
       .query('SELECT pg_notify($1, run_id) FROM unnest($2::text[]) AS told (run_id)', [watchChannel, runIds])
       .catch(() => undefined);
     await sleep(apartMs, undefined, { ref: false });

@@ -25,6 +25,7 @@ import { allOf, webhookNotifications } from '../activities/notify/webhook';
 import { readReservations } from '../store/decided';
 import { createPool } from '../store/pool';
 import { readQuotaGauges } from '../store/quota-gauges';
+import { tellBy } from '../store/run-tells';
 import { countRunningSandboxes } from '../store/sandboxes';
 import type { Logger } from '../telemetry/log';
 import { observe } from '../telemetry/metrics';
@@ -172,6 +173,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
   });
   const decisions = config.mandates ? directDecisions({ pool, ...config, coalescer, log }) : undefined;
   const piecesPool = createPool(config.databaseUrl, ofPieces);
+  tellBy(pool, piecesPool);
   const asking = { coalescer, replies, decisions, decideBatch };
   const activities = activitiesOf({ options, pool, piecesPool, client, alerts, ...asking });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');

@@ -111,7 +111,7 @@ class Follower {
         saidAtMs = Date.now();
         yield this.taken();
       }
-      if (!hasMore) await watch.next(Math.max(0, saidAtMs + aliveMs - Date.now()), signal);
+      if (!hasMore) await watch.next(Math.min(aliveMs, Math.max(0, saidAtMs + aliveMs - Date.now())), signal);
     }
   }
 

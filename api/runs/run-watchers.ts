@@ -42,8 +42,7 @@ export class RunWatchers {
     this.listener ??= listenTo(this.pool, {
       channel: watchChannel,
       onPayload: (payload) => this.wake(payload),
-      // What was told meanwhile is lost.
-      onChange: () => this.wakeAll(),
+      onChange: (isTold) => this.change(isTold),
     });
     const watched = this.watched.get(runId) ?? { tenantId, wakers: new Set(), sequence: 0 };
     const watch = new RunWatch(() => {
@@ -66,9 +65,9 @@ export class RunWatchers {
     for (const wake of this.watched.get(runId)?.wakers ?? []) wake();
   }
 
-  /** From here on it is looked more often, or less. */
-  private wakeAll(): void {
-    for (const runId of this.watched.keys()) this.wake(runId);
+  /** From here on it is looked less often, or more. What was told while nobody listened is lost. */
+  private change(isTold: boolean): void {
+    if (isTold) for (const runId of this.watched.keys()) this.wake(runId);
     clearTimeout(this.timer);
     this.timer = undefined;
     this.plan();

@@ -63,6 +63,12 @@ describe('a chat completion', () => {
 
   test('that has its prompt kept for longer than writing it has a price for is refused', () => {
     expect(() => asked({ prompt_cache_options: { ttl: '12h' } })).toThrow(/prompt_cache_options.ttl other than "30m"/);
+    const withPart = (ttl: unknown) => {
+      const part = { type: 'text', text: 'Hi', prompt_cache_breakpoint: { mode: 'explicit', ttl } };
+      return asked({ messages: [{ role: 'user', content: [part] }], service_tier: 'default' });
+    };
+    expect(() => withPart('12h')).toThrow(/prompt_cache_breakpoint.ttl other than "30m"/);
+    expect(withPart('30m').planned).toEqual({ modifiers: {} });
     for (const options of [{ ttl: '30m' }, { mode: 'explicit' }, null])
       expect(asked({ prompt_cache_options: options, service_tier: 'default' }).planned).toEqual({ modifiers: {} });
   });
