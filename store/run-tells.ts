@@ -8,7 +8,7 @@ import type { Pool } from 'pg';
 /** Its name is from when it told of replies alone. */
 export const watchChannel = 'spendlock_replies';
 
-/** How far apart a process tells: however many events there are, they cost it so many statements. */
+/** How far apart a process tells: at most one statement each so many milliseconds, however many events there are. */
 const apartMs = 20;
 
 /** Runs that are still to be told of, by the pool that wrote what is new. */

@@ -70,17 +70,20 @@ function begunAtEnd(text: string, word: string): number {
   return length;
 }
 
+const base64Of = (text: string): string => Buffer.from(text).toString('base64');
+
 /** How a credential may be written, the longest first. */
 function spellingsOf({ value }: Credential): string[] {
   const bare = value.replace(/^\w+ /, '');
-  const spellings = [value, bare].flatMap((one) => [
-    one,
-    encodeURIComponent(one),
-    JSON.stringify(one).slice(1, -1),
-    Buffer.from(one).toString('base64'),
-    Buffer.from(one).toString('base64url'),
-    Buffer.from(one).toString('hex'),
-  ]);
+  const spellings = [value, bare].flatMap((one) => {
+    const [percent, base64, hex] = [encodeURIComponent(one), base64Of(one), Buffer.from(one).toString('hex')];
+    return [
+      ...[one, JSON.stringify(one).slice(1, -1)],
+      ...[percent, percent.replaceAll(/%../g, (code) => code.toLowerCase())],
+      ...[base64, base64.replace(/=+$/, ''), Buffer.from(one).toString('base64url')],
+      ...[hex, hex.toUpperCase()],
+    ];
+  });
   return [...new Set(spellings)]
     .filter((one) => one.length >= shortestHidden)
     .sort((one, other) => other.length - one.length);

@@ -64,7 +64,10 @@ function wordsOf(error: unknown, isConnected: boolean, credential: Credential | 
   const { text, due } = failureOfCall(error, isConnected);
   if (/redirect/i.test((error as Error).message))
     return 'It sends to another origin, and redirects are followed within its own alone.';
-  const said = withoutCredential(due === 'no' ? text : (error as Error).message, credential);
+  const { name, message } = error as Error;
+  // Of what is no JSON the engine's message has a piece, which may be one of the credential.
+  const what = name === 'SyntaxError' ? 'what it said is no JSON' : message;
+  const said = withoutCredential(due === 'no' ? text : what, credential);
   return due === 'no' ? said : `It did not answer as an MCP server does (${oneLine(said)}).`;
 }
 

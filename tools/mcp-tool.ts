@@ -23,13 +23,13 @@ const besideBytesMax = 64 * 1024;
 const listBytesMax = 4 * 1024 * 1024;
 const pagesMax = 20;
 const listedMax = 1_000;
-/** How long a session may take to say goodbye: its answer is there. */
+/** How long a session may take to say goodbye, at most. */
 const farewellMs = 1_000;
 /** After the stream of a request has ended its answer has come, or comes no more. */
 const answeredMs = 500;
 /** It did not take the call. */
 const refusals: number[] = [ProtocolErrorCode.InvalidParams, ProtocolErrorCode.MethodNotFound];
-/** Nor did who has nothing there, or knows the session no more that it was asked within. */
+/** Nor did who answers 404: nothing is at the address, or the session that it was asked within is not known any more. */
 const isNotFound = (error: unknown): boolean => error instanceof SdkHttpError && error.status === 404;
 
 export interface ListedTool {
@@ -125,17 +125,19 @@ class SessionForgottenError extends Error {
 
 /** What is asked within a session that is forgotten is asked once more, within a new one, as the protocol wants it. */
 async function withServer<T>(server: Server, reach: Reach, work: Work<T>): Promise<T> {
+  const untilMs = performance.now() + server.timeoutSeconds * 1_000;
   try {
-    return await inSession(server, reach, work);
+    return await inSession(server, { ...reach, untilMs }, work);
   } catch (error) {
     if (!(error instanceof SessionForgottenError)) throw error;
-    return inSession(server, reach, work);
+    return inSession(server, { ...reach, untilMs }, work);
   }
 }
 
+/** @param untilMs When its answer has to be there, by the clock of `performance`. */
 async function inSession<T>(
   { url, timeoutSeconds }: Server,
-  { outbound, credential, signal, bytesMax }: Reach,
+  { outbound, credential, signal, bytesMax, untilMs }: Reach & { untilMs: number },
   work: Work<T>,
 ): Promise<T> {
   const timeout = timeoutSeconds * 1_000;
@@ -144,7 +146,10 @@ async function inSession<T>(
   const transport = new StreamableHTTPClientTransport(new URL(url), {
     fetch: (asked, init) =>
       outbound
-        .fetch(new URL(asked), { ...init, signal } as unknown as RequestInit)
+        .fetch(new URL(asked), {
+          ...init,
+          signal: init?.signal ? AbortSignal.any([signal, init.signal]) : signal,
+        } as unknown as RequestInit)
         .then((response) => answers.bounded(response, init?.method)),
     requestInit: { headers: credential ? { [credential.header]: credential.value } : {} },
     reconnectionOptions: {
@@ -159,14 +164,20 @@ async function inSession<T>(
   );
   // What goes wrong beside a request is nobody's to hear: the request fails by itself, or its time runs out.
   client.onerror = () => undefined;
+  let isForgotten = false;
   try {
     await Promise.race([client.connect(transport, request), answers.broken]);
     return await Promise.race([work(client, request), answers.broken]);
   } catch (error) {
-    if (!isNotFound(error) || transport.sessionId === undefined) throw error;
-    throw new SessionForgottenError('It forgot its session (404), and a new one too. It was not called.');
+    isForgotten = isNotFound(error) && transport.sessionId !== undefined;
+    if (!isForgotten) throw error;
+    throw new SessionForgottenError(
+      'It answered 404 in two sessions that it had given, as where it knows them no more. It was not called.',
+    );
   } finally {
-    await Promise.race([transport.terminateSession(), setTimeout(farewellMs)]).catch(() => undefined);
+    // What it answered is handed on in time, whatever becomes of the goodbye.
+    const goodbyeMs = isForgotten ? 0 : Math.min(farewellMs, (untilMs - performance.now()) / 2);
+    if (goodbyeMs > 0) await Promise.race([transport.terminateSession(), setTimeout(goodbyeMs)]).catch(() => undefined);
     await client.close().catch(() => undefined);
   }
 }

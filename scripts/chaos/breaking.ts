@@ -64,7 +64,7 @@ export function beforeUpdate(condition: string, change: string): string {
       WHEN (${condition}) EXECUTE FUNCTION copilot_internal.break_it();`;
 }
 
-/** What a reservation held stays on its tenant's limits as it ends so. */
+/** What a reservation held stays on its tenant's limits when it ends as `condition` says. */
 export const holdsLeft = (condition: string): string => `
   CREATE FUNCTION copilot_internal.leak() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $leak$
   BEGIN

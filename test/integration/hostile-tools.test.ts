@@ -53,10 +53,11 @@ describe('tools that mean harm', () => {
   const tried = async (tenantId: string) =>
     (await api.call('POST', '/v1/tools/texts/test', { body: { tenantId } })).body;
   /** A run whose model calls a tool of the hostile server once. */
-  const calledOnce = async (...answers: HostileAnswer[]) => {
+  const calledOnce = (...answers: HostileAnswer[]) => calledWithin(30, answers);
+  const calledWithin = async (timeoutSeconds: number, answers: HostileAnswer[]) => {
     const tenantId = await stack.tenant('5');
-    const credential = { value };
-    const { status, body } = await own.addServer(tenantId, hostile.url, { priceUsd, credential });
+    const more = { priceUsd, credential: { value }, timeoutSeconds };
+    const { status, body } = await own.addServer(tenantId, hostile.url, more);
     expect(status).toBe(201);
     const [name = ''] = body.tools as string[];
     hostile.asked.length = 0;
@@ -73,7 +74,7 @@ describe('tools that mean harm', () => {
     const history = await historyOf(stack, workflowId);
     expect(history).toContain('hasOwnTools');
     const logged = stack.workerLog() + readFileSync(logFile, 'utf8');
-    expect(logged).toContain('worker started');
+    for (const line of ['worker started', 'a run began']) expect(logged).toContain(line);
     expect(JSON.stringify([history, logged, ...seen])).not.toContain(secret);
   };
 
@@ -106,7 +107,7 @@ describe('tools that mean harm', () => {
     [
       'twice, was not called, and costs nothing',
       [forgotten, forgotten],
-      'It forgot its session (404), and a new one too. It was not called.',
+      'It answered 404 in two sessions that it had given, as where it knows them no more. It was not called.',
       [],
     ],
     [
@@ -122,6 +123,10 @@ describe('tools that mean harm', () => {
     expect(new Set(sessions).size).toBe(2);
     expect(sessions).toHaveLength(2);
     expect(hostile.asked.filter((method) => method === 'initialize')).toHaveLength(2);
+  });
+
+  test('a server that never answers a goodbye does not use up the time of its answer', async () => {
+    expect(await calledWithin(2, [forgotten])).toMatchObject({ told: ['Done.'], costs: paid });
   });
 
   test.each([
@@ -198,7 +203,10 @@ describe('tools that mean harm', () => {
     list.push({ status: 500, body: `No ${value}.` });
     const broken = await tried(tenantId);
     expect(broken.problem).toContain('No [credential].');
-    for (const words of [refused, cut, broken]) expect(JSON.stringify(words)).not.toMatch(/an-echo/);
+    list.push({ body: value });
+    const noJson = await tried(tenantId);
+    expect(noJson.problem).toContain('what it said is no JSON');
+    for (const words of [refused, cut, broken, noJson]) expect(JSON.stringify(words)).not.toMatch(/an-echo/);
   });
 
   test.each([

@@ -151,7 +151,7 @@ describe("tools of a tenant's own", () => {
 
   test('tools of a server that vanish, hang or say too much are told, and cost what they may have cost', async () => {
     const tenantId = await stack.tenant('5');
-    await addServer(tenantId, { priceUsd: '0.01', timeoutSeconds: 1, resultBytesMax: 1_000 });
+    await addServer(tenantId, { priceUsd: '0.01', resultBytesMax: 1_000 });
     server.gone.add('length');
     const [gone] = (await own.ran(tenantId, [{ name: 'texts__length', input: { text: 'abc' } }], [{ name: 'texts' }]))
       .told;

@@ -11,8 +11,8 @@ export interface SseEvent {
   data: Record<string, unknown>;
 }
 
-/** Reads a finished stream of server-sent events. */
-function parseEvents(text: string): SseEvent[] {
+/** Reads whole server-sent events. */
+export function parseEvents(text: string): SseEvent[] {
   return text.split('\n\n').flatMap((block) => {
     const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
     const event = field('event');

@@ -1,4 +1,5 @@
 /** Tools of a tenant's own as tests register them, and runs whose model calls them. */
+import { endedRun } from './http-runs';
 import type { Installation } from './installation';
 
 /** Of the arguments of a tool that is told a place. */
@@ -31,17 +32,16 @@ export class OwnTools {
   async ran(tenantId: string, calls: ToolCallOfModel[], tools: { name: string }[]) {
     const { stack } = this.made;
     stack.anthropic.knobs.replies = [{ text: '', tools: calls }, { text: 'Done.' }];
-    const started = await stack.start({ tenantId, tools });
-    const run = await stack.finish({ ...started, tenantId });
+    const { run, runId, workflowId } = await endedRun(this.made, { task: 'Look it up.', tools }, tenantId);
     const { rows: messages } = await stack.admin.query<{
       content: { type: string; content?: string; is_error?: boolean }[];
-    }>('SELECT content FROM copilot_internal.transcript_messages WHERE run_id = $1 ORDER BY sequence', [started.runId]);
+    }>('SELECT content FROM copilot_internal.transcript_messages WHERE run_id = $1 ORDER BY sequence', [runId]);
     const told = messages.flatMap(({ content }) => content.filter(({ type }) => type === 'tool_result'));
     const { rows: costs } = await stack.admin.query<{ usd: string; settlement: string }>(
       `SELECT trim_scale(amount_usd)::text AS usd, settlement FROM copilot_internal.cost_records WHERE run_id = $1 AND kind = 'tool.call'`,
-      [started.runId],
+      [runId],
     );
-    return { run, told: told.map(({ content }) => content ?? ''), costs, ...started };
+    return { run, told: told.map(({ content }) => content ?? ''), costs, runId, workflowId };
   }
 
   /** That nothing of a tenant is held. */

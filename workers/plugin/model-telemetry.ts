@@ -22,7 +22,7 @@ interface EndedCall {
 export class ModelTelemetry {
   private readonly api = installed();
   private readonly labels = new LabelValues();
-  /** Those of the meters that are set up now: any that was made before does nothing, also once they are. */
+  /** Of the meter provider that is set up now: what was made before one was does nothing, also afterwards. */
   private histograms: { of?: OpenTelemetry.MeterProvider; made: Map<string, OpenTelemetry.Histogram> } = {
     made: new Map(),
   };

@@ -16,7 +16,7 @@ const cacheTtl = '30m';
 /** Where one is said: of the whole prompt, and of a part of it. */
 const cacheFields = ['prompt_cache_options', 'prompt_cache_breakpoint'] as const;
 
-/** All of it. @throws ApiError for a lifetime of caches that has no price. */
+/** What of a request changes its price beside its tokens. @throws ApiError for a lifetime of caches that has no price. */
 export function plannedOf(
   body: Record<string, unknown>,
   price: ModelPrice,

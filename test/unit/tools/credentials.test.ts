@@ -55,6 +55,18 @@ describe('credentials of tools', () => {
   });
 
   test.each([
+    ['percent signs, small', (text: string) => encodeURIComponent(text).toLowerCase()],
+    ['hex, capital', (text: string) => Buffer.from(text).toString('hex').toUpperCase()],
+    ['base64 without its end', (text: string) => Buffer.from(text).toString('base64').replace(/=+$/, '')],
+    ['base64 for addresses', (text: string) => Buffer.from(text).toString('base64url')],
+  ])('are not shown in %s', (_, spelled) => {
+    const odd = 'a+b/c?d~e=f;ghi';
+    expect(withoutCredential(`You sent ${spelled(odd)}.`, { header: 'x-key', value: odd })).toBe(
+      'You sent [credential].',
+    );
+  });
+
+  test.each([
     ['you sent Bearer s3cr', 'you sent '],
     ['you sent s3cr3t-valu', 'you sent '],
     [`in hex ${Buffer.from(value).toString('hex').slice(0, -1)}`, 'in hex '],
