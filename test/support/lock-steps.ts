@@ -5,6 +5,7 @@
  */
 import { Client, type Pool as PgPool, type QueryConfig } from 'pg';
 import type { Pool, PoolClient } from '../../store/pool';
+import { tellBy } from '../../store/run-tells';
 
 /** A key of advisory locks: whoever reaches the step where it is to stop waits for it. */
 const gate = 7238003;
@@ -129,7 +130,10 @@ export class LockSteps {
     const { processID: pid } = client as unknown as { processID: number };
     const running: Running = { pid, hasEnded: false, ended: Promise.resolve([]) };
     const failures = (error: unknown): unknown[] => [error];
-    running.ended = work(steppingPool(client, stopAfter))
+    const pool = steppingPool(client, stopAfter);
+    // Telling who watches is no step of it, and is done once it is over.
+    tellBy(pool, this.admin);
+    running.ended = work(pool)
       .then(() => [], failures)
       .finally(() => (running.hasEnded = true));
     return running;
