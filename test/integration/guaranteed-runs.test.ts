@@ -15,6 +15,13 @@ describe('a guaranteed run', () => {
 
   const start = (tenantId: string, limits: object, more: object = {}) =>
     api.call('POST', '/v1/runs', { body: { tenantId, task: 'Say something.', limits, ...more } });
+  /** The same, of which a call is under way. */
+  const startsCalling = async (tenantId: string, limits: object) => {
+    const { billable } = stack.anthropic.calls();
+    const started = await start(tenantId, limits);
+    await until('a model is called', () => stack.anthropic.calls().billable > billable);
+    return started;
+  };
   const ended = (tenantId: string, runId: unknown) =>
     until('it ended', async () => {
       const { body } = await api.call('GET', `/v1/runs/${String(runId)}?tenantId=${tenantId}`);
@@ -85,8 +92,7 @@ describe('a guaranteed run', () => {
   test('that is cancelled holds nothing any more', async () => {
     const tenantId = await stack.tenant('5');
     stack.anthropic.knobs.latencyMs = 20_000;
-    const started = await start(tenantId, { guaranteedUsd: '3' });
-    await until('it takes a part', async () => (await rowsOf(tenantId)).length > 1);
+    const started = await startsCalling(tenantId, { guaranteedUsd: '3' });
     await api.call('POST', `/v1/runs/${String(started.body.runId)}/cancel`, { body: { tenantId } });
     expect(await ended(tenantId, started.body.runId)).toMatchObject({ status: 'cancelled' });
     expect((await rowsOf(tenantId))[0]).toMatchObject({ kind: 'envelope', status: 'released' });
@@ -137,9 +143,8 @@ describe('a guaranteed run', () => {
 
   test('that is reset goes on with what is left of what it holds, beside which the same could not be had again', async () => {
     const tenantId = await stack.tenant('5');
-    stack.anthropic.knobs.latencyMs = 3_000;
-    const { body } = await start(tenantId, { guaranteedUsd: '3' });
-    await until('it takes a part', async () => (await rowsOf(tenantId)).length > 1);
+    stack.anthropic.knobs.latencyMs = 15_000;
+    const { body } = await startsCalling(tenantId, { guaranteedUsd: '3' });
     // A caller's own that names the run is none of it.
     const own = {
       tenantId,
