@@ -17,9 +17,10 @@ describe('a guaranteed run', () => {
     api.call('POST', '/v1/runs', { body: { tenantId, task: 'Say something.', limits, ...more } });
   /** The same, of which a call is under way. */
   const startsCalling = async (tenantId: string, limits: object) => {
-    const { billable } = stack.anthropic.calls();
+    const { anthropic } = stack;
+    await until('nobody calls a model', () => anthropic.calls().inFlight === 0);
     const started = await start(tenantId, limits);
-    await until('a model is called', () => stack.anthropic.calls().billable > billable);
+    await until('a model is called', () => anthropic.calls().inFlight > 0);
     return started;
   };
   const ended = (tenantId: string, runId: unknown) =>
