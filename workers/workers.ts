@@ -23,7 +23,7 @@ import { logNotifications, type NotificationService } from '../activities/notify
 import { AlertSender } from '../activities/notify';
 import { allOf, webhookNotifications } from '../activities/notify/webhook';
 import { readReservations } from '../store/decided';
-import { createPool } from '../store/pool';
+import { createPool, type Pool } from '../store/pool';
 import { readQuotaGauges } from '../store/quota-gauges';
 import { tellBy } from '../store/run-tells';
 import { countRunningSandboxes } from '../store/sandboxes';
@@ -121,8 +121,6 @@ const threadsOf = (queue: WorkerQueue, { runThreads }: WorkerConfig): number | u
  * meanwhile, so with few the threads have nothing to do (docs/decisions/0054).
  */
 const runTasksMax = 20;
-/** Pieces of replies come many times a second, and who waits for a decision or a settlement waits for none of them. */
-const ofPieces = { application_name: 'spendlock-replies', max: 2 };
 /** What each role serves. */
 const queuesOf: Record<WorkerRole, WorkerQueue[]> = {
   runs: ['runs', 'calls', 'turns'],
@@ -144,6 +142,13 @@ const versionOf = ({ buildId, taskQueuePrefix }: WorkerConfig): Pick<WorkerOptio
           defaultVersioningBehavior: 'AUTO_UPGRADE',
         },
       };
+
+/** Pieces of replies come many times a second, and who waits for a decision or a settlement waits for none of them; nor do those who are told of events. */
+function poolOfPieces(databaseUrl: string, pool: Pool): Pool {
+  const piecesPool = createPool(databaseUrl, { application_name: 'spendlock-replies', max: 2 });
+  tellBy(pool, piecesPool);
+  return piecesPool;
+}
 
 /** Starts the workers of the configured roles in this process. */
 export async function startWorkers(options: StartWorkersOptions): Promise<RunningWorkers> {
@@ -172,8 +177,7 @@ export async function startWorkers(options: StartWorkersOptions): Promise<Runnin
     alertsRaised: () => alerts.wake(),
   });
   const decisions = config.mandates ? directDecisions({ pool, ...config, coalescer, log }) : undefined;
-  const piecesPool = createPool(config.databaseUrl, ofPieces);
-  tellBy(pool, piecesPool);
+  const piecesPool = poolOfPieces(config.databaseUrl, pool);
   const asking = { coalescer, replies, decisions, decideBatch };
   const activities = activitiesOf({ options, pool, piecesPool, client, alerts, ...asking });
   const needsWorkflows = config.roles.some((role) => role !== 'sandbox');
