@@ -4,6 +4,7 @@ import type { Place } from '../core/budget/line';
 import type { Labels } from '../core/labels';
 import { wasAnswered } from './idempotent-requests';
 import { placesIn } from './money-waiters';
+import { planned } from './planned';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import type { StoredQuota } from './quota-rows';
 import { isOwn, selectQuotas } from './quotas';
@@ -98,7 +99,10 @@ const quotasOfPayer = (
 
 async function resourcesOfPlatform(client: PoolClient): Promise<string[]> {
   const { rows } = await client.query<{ resourceType: string }>(
-    'SELECT DISTINCT resource_type AS "resourceType" FROM copilot_internal.cost_quotas WHERE tenant_id IS NULL',
+    planned(
+      'SELECT DISTINCT resource_type AS "resourceType" FROM copilot_internal.cost_quotas WHERE tenant_id IS NULL',
+      [],
+    ),
   );
   return rows.map(({ resourceType }) => resourceType);
 }
@@ -142,12 +146,14 @@ async function payerOf(
   { tenantId, userId, conversationId }: GateQuery,
 ): Promise<Payer | undefined> {
   const { rows } = await client.query<Payer>(
-    `SELECT CASE WHEN t.frozen_at IS NOT NULL THEN coalesce(t.frozen_reason, '') END AS "tenantReason",
+    planned(
+      `SELECT CASE WHEN t.frozen_at IS NOT NULL THEN coalesce(t.frozen_reason, '') END AS "tenantReason",
             (SELECT jsonb_build_object('userId', f.user_id, 'reason', f.frozen_reason) FROM copilot_internal.frozen_users f
              WHERE f.tenant_id = t.tenant_id AND f.user_id = ${payer('$2', '$3')}) AS "frozenUser",
             floor(extract(epoch FROM now()) * 1000)::float8 AS "nowMs"
      FROM copilot_internal.tenants t WHERE t.tenant_id = $1`,
-    [tenantId, userId ?? null, conversationId ?? null],
+      [tenantId, userId ?? null, conversationId ?? null],
+    ),
   );
   return rows[0];
 }

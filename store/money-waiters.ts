@@ -3,6 +3,7 @@ import type { BindingQuota, Resource } from '../core/budget/commands';
 import type { Place } from '../core/budget/line';
 import type { Labels } from '../core/labels';
 import { formatUsd, parseUsd, type Usd } from '../core/money';
+import { planned } from './planned';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { billedResource } from './resources';
 import { appendRunEvent, lockRun, type RunKey } from './runs';
@@ -212,7 +213,8 @@ async function waitersIn(client: PoolClient, tenantId: string, where: string): P
     } & Record<'neededUsd' | 'keptUsd', string> &
       Record<'runId' | 'userId' | 'wantedUsd', string | null> & { sinceWokenMs: number | null; labels: Labels | null }
   >(
-    `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
+    planned(
+      `SELECT waiter_id AS "waiterId", tenant_id AS "tenantId", workflow_id AS "workflowId", run_id AS "runId", user_id AS "userId",
               resource, needed_usd::text AS "neededUsd", w.wanted_usd::text AS "wantedUsd", w.is_named AS "isNamed",
               CASE WHEN w.kept_until > clock_timestamp() THEN w.kept_usd ELSE 0 END::text AS "keptUsd",
               coalesce(extract(epoch FROM w.kept_until - clock_timestamp()) * 1000, 0)::float8 AS "keptForMs",
@@ -228,7 +230,8 @@ async function waitersIn(client: PoolClient, tenantId: string, where: string): P
                 END) AS labels
          FROM copilot_internal.money_waiters m WHERE tenant_id = $1 AND is_woken AND ${where}) AS w
        ORDER BY waiting_since, waiter_id LIMIT 1000`,
-    [tenantId],
+      [tenantId],
+    ),
   );
   return rows.map(({ runId, userId, wantedUsd, sinceWokenMs, labels, ...row }) => ({
     ...row,

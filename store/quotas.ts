@@ -3,6 +3,7 @@ import { heldOf } from './books-sql';
 import type { Labels } from '../core/labels';
 import { withInEnvelopes } from './holds';
 import { setLabelQuota, sumOfLabels } from './label-quotas';
+import { planned } from './planned';
 import { asTenant, type Pool, type PoolClient } from './pool';
 import { scopeIdsOf, storedScope, type QuotaChange, type QuotaKey } from './quota-key';
 import { viewOf, type QuotaRow, type StoredQuota } from './quota-rows';
@@ -57,13 +58,20 @@ export async function selectQuotas(
       : labels.length === 0
         ? ['false', 'NULL', '', []]
         : [
-            `q.scope_id IN (SELECT s.scope_id FROM ${scopes})`,
+            `q.scope_id = ANY (ARRAY(SELECT s.scope_id FROM ${scopes}))`,
             `CASE WHEN q.scope = 'label' AND q.scope_id LIKE '%:other' THEN ARRAY(SELECT s.value FROM ${scopes} WHERE s.scope_id = q.scope_id) END`,
             `UNION ALL ${labelLimitsToCome(scopes)}`,
             [JSON.stringify(labels)],
           ];
+  // Each by its key: a plan for any tenant would read all limits of one that has thousands.
+  const stored = [
+    "q.scope IN ('platform', 'tenant')",
+    `q.scope = 'user' AND ${ofUsers}`,
+    ...(ofLabels === 'false' ? [] : [`q.scope = 'label' AND ${ofLabels}`]),
+  ].map((which) => `SELECT q.* FROM copilot_internal.cost_quotas q WHERE q.tenant_id = $1 AND ${which}`);
   const { rows } = await client.query<QuotaRow>(
-    `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
+    planned(
+      `SELECT q.scope, q.scope_id, q.resource_type, q.period, trim_scale(q.limit_usd)::text AS limit_usd,
             trim_scale(q.topup_usd)::text AS topup_usd, trim_scale(q.current_spend_usd)::text AS spent_usd,
             trim_scale(q.reserved_usd)::text AS reserved_usd, q.warning_threshold::float8 AS warning_threshold,
             q.more_warning_thresholds::float8[] AS more_warning_thresholds, q.period_start, q.period_end, q.beyond_values,
@@ -72,15 +80,14 @@ export async function selectQuotas(
        SELECT q.scope, q.scope_id, q.resource_type, q.period, q.limit_usd, q.topup_usd, q.current_spend_usd, q.reserved_usd,
               q.warning_threshold, q.more_warning_thresholds, b.period_start, b.period_end,
               ${beyond} AS beyond_values, ${expiring}
-       FROM copilot_internal.cost_quotas q,
+       FROM (${stored.join(' UNION ALL ')}) AS q,
             copilot_internal.period_bounds(q.period, greatest(now(), q.period_start)) AS b
-       WHERE q.tenant_id = $1
-         AND (q.scope IN ('platform', 'tenant') OR (q.scope = 'user' AND ${ofUsers}) OR (q.scope = 'label' AND ${ofLabels}))
        ${users === 'all' ? '' : `UNION ALL ${userLimitsToCome(users)}`}
        ${byDefault}) AS q
      ORDER BY q.scope = 'label', q.scope = 'user', q.scope, q.scope_id, q.resource_type, q.period
      ${max === undefined ? '' : `LIMIT ${max}`}`,
-    [tenantId, ...values, ...named],
+      [tenantId, ...values, ...named],
+    ),
   );
   return rows.map(viewOf);
 }
