@@ -1,6 +1,7 @@
 /**
  * Statements that a connection parses once. From its sixth execution on it may plan one for any tenant, so that it is for those alone which
- * find all that they read by a key.
+ * find all that they read by a key. The types of what they answer are written out, or a migration of one would have it refused for as long
+ * as the connection lasts (as of `hot-calls.ts`).
  */
 import { createHash } from 'node:crypto';
 
